@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from multus_ipam_whereabouts import blocklending, blockreturning, objects
+from multus_ipam_whereabouts import blocklending, blockreturning, blocktaking, objects
 
 from integration.whereabouts.cluster import Node
 from multus.api.conf import Conf
@@ -26,6 +26,8 @@ from multus.log import Log
 
 def pods(node: Node, keys: dict[str, Any], name: str, descriptor: int, calls: int) -> None:
     """Start and end containers in turn; the engine's DEL after a failed ADD included."""
+    stay = keys.pop("stay")
+    blocktaking._EVERY, blocktaking._LOOK = 0, 0.1
     chance = random.Random(name)
 
     def say(what: str, container: str, address: str = "") -> None:
@@ -40,7 +42,7 @@ def pods(node: Node, keys: dict[str, Any], name: str, descriptor: int, calls: in
             pass
         else:
             say("has", container, address.partition("/")[0])
-            time.sleep(chance.random() * 0.2)
+            time.sleep(chance.random() * stay)
         say("del", container)
         for _ in range(chance.choice((1, 1, 2))):
             node.delete(name, container=container, **keys)
@@ -53,7 +55,7 @@ def keeping_up(node: Node) -> None:
     cached = {use.resource: use.cached for use in objects.uses() if use.cached}
     api = NodeApi(load_kubeconfig(node.kubeconfig), os.uname().nodename, cached)
     api.start()
-    blocklending._LASTS = 0.2
+    blocklending._LASTS = 1.0
     while True:
         time.sleep(0.02)
         with Session(Log.from_conf({"logLevel": "panic"}), api=api) as session:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from multus_ipam_whereabouts import blockreturning
+from waiting import eventually
 
 from integration.whereabouts.cluster import Node
 from multus.api.conf import Conf
@@ -28,12 +29,13 @@ from multus.kube.kubeconfig import load_kubeconfig
 from multus.log import Log
 from multus.testing.apiserver import Fault
 
-#: Eight blocks for three nodes; and two, so that one node at least has to borrow.
+#: Eight blocks for three nodes; and two, so that one node at least has to borrow.  A pod stays for
+#: so many seconds at most.
 RANGES: dict[str, dict[str, Any]] = {
-    "wide": {"range": "10.7.0.0/27", "block": 30},
-    "full": {"range": "10.7.0.0/28", "block": 29},
+    "wide": {"range": "10.7.0.0/27", "block": 30, "stay": 0.2},
+    "full": {"range": "10.7.0.0/28", "block": 29, "stay": 1.5},
 }
-NODES, PODS, CALLS = 3, 3, 12
+NODES, PODS, CALLS = 3, 3, 8
 #: How long processes are started and killed, in seconds; those that live are waited for.
 KILLING = 8.0
 
@@ -77,7 +79,7 @@ class Process:
             container = lines[-1][2]
             with self.said.open("a") as file:
                 file.write(f"{time.monotonic()} del {container} \n")
-            self.node.delete(self.name, container=container, **self.keys)
+            self.node.delete(self.name, container=container, **ipam_of(self.keys))
 
     def lines(self) -> list[list[str]]:
         text = self.said.read_text() if self.said.exists() else ""
@@ -109,6 +111,7 @@ def test_processes_are_killed_and_no_address_is_held_twice(
     started = [each for each in many for _ in range(PODS)]
     living += [Process(each, tmp_path, keys, f"p{next(names)}") for each in started]
     ended, loans = list[Process](), 0
+    eventually(lambda: all(each.lines() for each in living if each.name))
     until = time.monotonic() + KILLING
     while time.monotonic() < until:
         time.sleep(chance.random() * 0.3)
@@ -118,6 +121,9 @@ def test_processes_are_killed_and_no_address_is_held_twice(
         ended.append(victim)
         name = f"p{next(names)}" if victim.name else ""
         living.append(Process(victim.node, tmp_path, keys, name))
+    while any(each.process.poll() is None for each in living if each.name):
+        time.sleep(0.05)
+        loans += borrowing(many)
     for each in living:
         if each.name:
             assert each.process.wait() == 0
@@ -129,6 +135,10 @@ def test_processes_are_killed_and_no_address_is_held_twice(
     assert size == "wide" or loans
     require_apart(spans)
     require_nothing_left(many)
+
+
+def ipam_of(keys: dict[str, Any]) -> dict[str, Any]:
+    return {key: each for key, each in keys.items() if key != "stay"}
 
 
 def borrowing(many: list[Node]) -> bool:

@@ -351,7 +351,7 @@ def test_what_a_node_that_is_gone_had_is_freed(
         lender.add("a", **sessions["lender"], **KEYS)
         for number in range(7):
             full.add(f"b{number}", **KEYS)
-        offering(lender, watching)
+        offering(lender, api if gone == "lender" else watching)
         borrower.add("c", **sessions["borrower"], **KEYS)
     metadata = {"name": "n9"}
     lender.api.delete({"apiVersion": "v1", "kind": "Node", "metadata": metadata})

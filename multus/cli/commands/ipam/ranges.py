@@ -12,6 +12,7 @@ from multus.api.conf import Conf
 from multus.api.errors import CNIError, InvalidConfig
 from multus.api.session import Session
 from multus.healing import addresses
+from multus.ipam.addresses import Address, Network
 
 if TYPE_CHECKING:
     from multus.api.allocations import AddressRange, Allocation
@@ -81,8 +82,7 @@ class Cluster:
                 if one.address == text
             ]
             if not held:
-                reason = f"{text} is allocated in no range"
-                raise InvalidConfig(reason, fix="see 'multus ipam list'")
+                raise _nowhere(text, ranges)
             alive = [each for each in held if id(each.allocation) not in gone]
             if alive and not force:
                 raise _in_use(text, alive[0].allocation)
@@ -90,9 +90,23 @@ class Cluster:
         return found
 
 
+def _nowhere(text: str, ranges: Sequence[AddressRange]) -> InvalidConfig:
+    """The error for an address of which no range says who has it."""
+    address = Address.parse(text)
+    for each in (one for found in ranges for one in found.allocations):
+        block = Network.parse(each.address)
+        if address is not None and block is not None and address in block:
+            return InvalidConfig(
+                f"{text} is in block {each.address} of {each.owner or 'nobody'}: only the node"
+                " knows which pod has it",
+                fix=f"delete the pod, or release the whole block {each.address}",
+            )
+    return InvalidConfig(f"{text} is allocated in no range", fix="see 'multus ipam list'")
+
+
 def _in_use(text: str, held: Allocation) -> InvalidConfig:
     if held.owner is not None and not held.pod:
-        fix = "delete it, or use --force: its pods keep their addresses, which others may get too"
+        fix = "use --force when it is gone: pods that it has keep addresses that others may get too"
         return InvalidConfig(f"{text} is in use by {held.owner}", fix=fix)
     return InvalidConfig(
         f"{text} is in use by pod {held.pod or '(unknown)'}",

@@ -71,6 +71,8 @@ class BlockAddresses:
         """
         damage: CNIError | None = None
         for folder in self.home.folders():
+            if not folder.is_confirmed:
+                continue  # `Taking` asks the API server
             try:
                 with folder.store.locked(create=False, deadline=deadline.at) as ledger:
                     found = self._next(folder, ledger, owner) if ledger else None

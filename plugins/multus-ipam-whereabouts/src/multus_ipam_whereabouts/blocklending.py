@@ -17,10 +17,10 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from multus.api.kubernetes import ApiFailure, Deadline, Edit, NotFound
+from multus.api.kubernetes import ApiFailure, Deadline, NotFound
 from multus.ipam.addresses import Network
 from multus_ipam_whereabouts.blockorder import usable_addresses
-from multus_ipam_whereabouts.blocks import MOST_LENT, lent_of, store_of, turn_of
+from multus_ipam_whereabouts.blocks import MOST_LENT, holder_of, lent_of, turn_of
 from multus_ipam_whereabouts.nodeblocks import LENDING, OURS
 from multus_ipam_whereabouts.pool import wish_of
 
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from multus.log import Log
     from multus_ipam_whereabouts.nodeblocks import Block, Folder, Home
 
-_BLOCKS = "multus_ipam_whereabouts.blocks"
 #: How long a wish counts, in seconds; up to twice as long, so that not all nodes take back theirs
-#: at the same moment.  One that a daemon finds when it starts is an old one.
-_LASTS = 300.0
+#: at the same moment.  One that is found at the start is new for so many seconds after it was said.
+_LASTS, _NEW = 300.0, 15.0
 #: Of so many blocks, about, addresses are offered for a first wish.
 _FIRST = 4
 #: The most addresses of one block that are offered for one wish.
@@ -97,7 +96,8 @@ class Lending:
         if self._api.lacking([block.object], self._deadline):
             return None
         (found,) = self._api.get_each([block.object], self._deadline)
-        return found if isinstance(found, dict) and store_of(found) == block.store else None
+        held = (self._api.node, block.store)
+        return found if isinstance(found, dict) and holder_of(found) == held else None
 
     def _lend(
         self,
@@ -113,9 +113,9 @@ class Lending:
         before, mine = self._choose(folder, offering=offering)
         if mine == lent.keys() and (wanted or mine == borrowed):
             return
-        given = {"store": block.store, "addresses": sorted(mine) if wanted else []}
+        lending = block.edit("lend", self._api.node, addresses=sorted(mine) if wanted else [])
         try:
-            answer = self._api.edit(Edit(block.object, f"{_BLOCKS}:lend", given), self._deadline)
+            answer = self._api.edit(lending, self._deadline)
         except ApiFailure as error:
             if error.status == _FORBIDDEN:  # what was chosen now is in no write
                 self._settle(folder, before)
@@ -170,14 +170,13 @@ class Lending:
         except NotFound:
             return
         now = time.monotonic()
-        if known is None:
-            self._wish = _Wish(said, now, 0)
-        elif known.said != said:
-            number = known.number + 1 if now < known.until else 0
-            self._wish = _Wish(said, now + _LASTS * random.uniform(1.0, 2.0), number)
-            self._is_new = True
-        if self._wish is not None:
-            _wishes[place] = self._wish
+        if known is not None and known.said == said:
+            return
+        # A daemon that starts, or has its first block, finds wishes of long ago.
+        self._is_new = known is not None or 0.0 <= time.time() - said < _NEW
+        number = known.number + 1 if known is not None and now < known.until else 0
+        lasts = _LASTS * random.uniform(1.0, 2.0) if self._is_new else 0.0
+        self._wish = _wishes[place] = _Wish(said, now + lasts, number)
 
 
 def _is_late(folder: Folder, wire: Mapping[str, Any]) -> bool:

@@ -53,7 +53,7 @@ def _held(wire: _Wire, text: str) -> Iterator[Allocation]:
 def _allocation(wire: _Wire, text: str, part: str) -> Allocation:
     metadata, holder = wire.get("metadata", {}), holder_of(wire, part)
     ref = objects.BLOCKS.object(str(metadata.get("namespace")), str(metadata.get("name")))
-    given = {"store": holder.store, "part": part}
+    given = {"node": holder.node, "store": holder.store, "part": part}
     release = Edit(ref, "multus_ipam_whereabouts.blocks:give_back", given)
     node, inner = NODES.object("", holder.node), bool(part)
     return Allocation(text, "", "", holder.store, owner=node, release=(release,), inner=inner)

@@ -8,13 +8,15 @@ killed between two of them, the next round goes on from what the folder says.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from multus.api.errors import CNIError
-from multus.api.kubernetes import Deadline, Edit, api_of
+from multus.api.kubernetes import ApiFailure, Deadline, api_of
 from multus.ipam.store import Busy
 from multus_ipam_whereabouts.blocklending import Lending, forget
-from multus_ipam_whereabouts.blocks import store_of
+from multus_ipam_whereabouts.blocks import holder_of
+from multus_ipam_whereabouts.blockstrays import strays
 from multus_ipam_whereabouts.nodeblocks import OURS, RETURNING, TAKING, homes
 
 if TYPE_CHECKING:
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
     from multus.log import Log
     from multus_ipam_whereabouts.nodeblocks import Block, Folder, Home
 
-_BLOCKS = "multus_ipam_whereabouts.blocks"
 #: The time for all blocks of a round, and for a lock that an ADD holds; seconds.
 _ROUND, _LOCK = 30.0, 0.2
+#: How many addresses are named.
+_NAMED = 5
 #: How long the request of a process that was killed may be under way to the server, in seconds.
 _UNDER_WAY = 60.0
 #: While no watch says which blocks there are, the API server is asked for each this seldom: it may
@@ -64,6 +67,9 @@ def upkeep(conf: Conf, session: Session, grace: float) -> None:
                     errors.append(error)
             except CNIError as error:
                 errors.append(error)
+    with suppress(ApiFailure):  # the kind may not be installed
+        for said in strays(api, conf.cni_dir, deadline):
+            session.log.error(said)
     if errors:
         raise errors[0]
 
@@ -80,10 +86,10 @@ class Returning:
             if folder.idle >= max(self._grace, _UNDER_WAY):
                 self._give_up(home, folder)
         elif block.state == OURS and self._is_lost(folder, block):
-            self._mark(folder, even_used=True)
-            self._log.error(f"{block.object} is not this node's any more: it gives out no address")
+            folder.retire(Deadline.after(_LOCK), even_used=True)
+            self._log.error(_lost(folder, block))
         elif block.state == OURS and folder.idle >= self._grace:
-            self._mark(folder)
+            folder.retire(Deadline.after(_LOCK))
         block = folder.read()
         if block is not None and block.state == RETURNING:
             self._return(folder, block)
@@ -97,19 +103,11 @@ class Returning:
             elif block.state == TAKING:
                 folder.write(block._replace(state=RETURNING))
 
-    def _mark(self, folder: Folder, *, even_used: bool = False) -> None:
-        with folder.store.locked(create=False, deadline=Deadline.after(_LOCK).at) as ledger:
-            block = folder.read()
-            if ledger and block and block.state == OURS and (even_used or not ledger.holders):
-                folder.write(block._replace(state=RETURNING))
-
     def _return(self, folder: Folder, block: Block) -> None:
         if folder.store.names():
             return  # a block that was lost: its pods keep their addresses until their DEL
-        given = {"store": block.store, "part": block.part}
-        if self._api.edit(Edit(block.object, f"{_BLOCKS}:give_back", given), self._deadline):
-            part = f"{block.part} of " if block.part else ""
-            self._log.notice(f"returned {part}{block.object}: no pod has an address of it")
+        if self._api.edit(block.edit("give_back", self._api.node), self._deadline):
+            self._log.notice(f"returned {block}: no pod has an address of it")
         self._remove(folder)
 
     def _remove(self, folder: Folder) -> None:
@@ -128,10 +126,22 @@ class Returning:
         else:
             _asked.pop(folder.path, None)
             (found,) = self._api.get_each([block.object], self._deadline)
-            if isinstance(found, dict) and store_of(found, block.part) == block.store:
+            held = (self._api.node, block.store)
+            if isinstance(found, dict) and holder_of(found, block.part) == held:
+                folder.confirm()
                 return False
         # What a watch says may be older than the block.
-        edit = Edit(block.object, f"{_BLOCKS}:holder", {"part": block.part})
-        holder = self._api.edit(edit, self._deadline)
+        holds = self._api.edit(block.edit("holds", self._api.node), self._deadline)
         _asked[folder.path] = time.monotonic() + _AGAIN
-        return bool(holder != block.store)
+        if holds:
+            folder.confirm()
+        return not holds
+
+
+def _lost(folder: Folder, block: Block) -> str:
+    """What is said of a block that was lost."""
+    said, used = f"{block} is not this node's any more", folder.store.names()
+    if not used:
+        return said
+    some = ", ".join(used[:_NAMED]) + (f" and {len(used) - _NAMED} more" if used[_NAMED:] else "")
+    return f"{said}: delete its pods that have {some}, since others may get the same addresses"

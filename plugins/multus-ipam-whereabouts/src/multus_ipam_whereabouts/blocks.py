@@ -53,26 +53,26 @@ class Offer:
 
 @editing
 def take(wire: _Wire | None, given: _Wire) -> Change:
-    """Take the block for a folder of a node, if it is free; the answer is ``store`` of who has it.
+    """Take the block for a folder of a node, if it is free; answers whether it has the block.
 
     *given*: ``range``, ``block``, ``node`` and ``store``.
     """
     if wire is not None:
-        return Change(store_of(wire))
+        return Change(_holds(wire, given))
     spec = {key: given[key] for key in ("range", "block", "node", "store")}
     head = {"apiVersion": f"{BLOCKS.group}/{BLOCKS.version}", "kind": "AddressBlock"}
-    return Change(given["store"], {**head, "spec": spec})
+    return Change(True, {**head, "spec": spec})
 
 
 @editing
 def lend(wire: _Wire | None, given: _Wire) -> Change:
     """Lend ``addresses``, and no other; what is borrowed stays lent.
 
-    The answer has what ``store`` may not use itself as ``lent``, and ``turn``.  It is None when the
-    block is not this store's.  The object is changed each time: a write that a killed process has
-    sent is refused from then on.
+    The answer has what the folder may not use itself as ``lent``, and ``turn``.  It is None when
+    the block is not that of ``node`` and ``store``.  The object is changed each time: a write that
+    a killed process has sent is refused from then on.
     """
-    if wire is None or store_of(wire) != given["store"]:
+    if wire is None or not _holds(wire, given):
         return Change()
     borrowed = {text: each._asdict() for text, each in lent_of(wire).items() if each.store}
     after = {**dict.fromkeys(given["addresses"], _NOBODY), **borrowed}
@@ -84,30 +84,32 @@ def lend(wire: _Wire | None, given: _Wire) -> Change:
 
 @editing
 def borrow(wire: _Wire | None, given: _Wire) -> Change:
-    """Borrow an address, if it may be; the answer is ``store`` of who has it, "" for nobody.
+    """Borrow an address for a folder of a node, if it may be; answers whether it has the address.
 
     *given*: ``part``, the address, ``node`` and ``store``.
     """
-    part, there = given["part"], store_of(wire, given["part"])
-    if wire is None or there or Address.parse(part) not in Offer(wire):
-        return Change(there)
+    part = given["part"]
+    if wire is None or store_of(wire, part) or Address.parse(part) not in Offer(wire):
+        return Change(_holds(wire, given))
     lent = {part: {"node": given["node"], "store": given["store"]}}
-    return Change(given["store"], {"spec": {"lent": lent}})
+    return Change(True, {"spec": {"lent": lent}})
 
 
 @editing
-def holder(wire: _Wire | None, given: _Wire) -> Change:
-    """Change nothing; the answer is the store that has the block, or its ``part``; "" for none."""
-    return Change(store_of(wire, given["part"]))
+def holds(wire: _Wire | None, given: _Wire) -> Change:
+    """Change nothing; answers whether a folder has the block, or the ``part`` of it.
+
+    *given*: ``node``, ``store`` and ``part``.
+    """
+    return Change(_holds(wire, given))
 
 
 @editing
 def give_back(wire: _Wire | None, given: _Wire) -> Change:
-    """Give back the block, or the ``part`` of it, that ``store`` has; answers whether it had."""
-    store, part = given["store"], given["part"]
-    if wire is None or not store or store_of(wire, part) != store:
+    """Give back what a folder has, as `holds` gets it; answers whether it had that."""
+    if wire is None or not _holds(wire, given):
         return Change(answer=False)
-    lent, nobodys = lent_of(wire), not store_of(wire)
+    part, lent, nobodys = given["part"], lent_of(wire), not store_of(wire)
     borrowed = {text for text, each in lent.items() if each.store} - {part}
     if part and not nobodys:
         return Change(True, {"spec": {"lent": {part: _NOBODY}}})
@@ -152,6 +154,15 @@ def range_of(wire: _Wire) -> tuple[str, str, str]:
     found = spec if isinstance(spec, Mapping) else {}
     name = name_of(ref, str(found.get("block", "")))
     return ref.namespace, str(found.get("range", "")), name
+
+
+def _holds(wire: _Wire | None, given: _Wire) -> bool:
+    """Whether ``store`` of ``node`` has the block, or its ``part``.
+
+    A folder that was copied to another node, or whose node has another name now, has nothing.
+    """
+    found = holder_of(wire, given.get("part", ""))
+    return bool(found.store) and found == (given["node"], given["store"])
 
 
 def _network(wire: _Wire | None) -> Network | None:

@@ -17,7 +17,14 @@ from multus.api.kubernetes import NODES, Edit, NotFound
 from multus.ipam.addresses import Network
 from multus_ipam_whereabouts import objects
 from multus_ipam_whereabouts.blockorder import blocks_of, offers, usable_of
-from multus_ipam_whereabouts.nodeblocks import OURS, TAKING, Block, known_node, write_node
+from multus_ipam_whereabouts.nodeblocks import (
+    OURS,
+    RETURNING,
+    TAKING,
+    Block,
+    known_node,
+    write_node,
+)
 from multus_ipam_whereabouts.objects import division_of
 
 if TYPE_CHECKING:
@@ -72,6 +79,8 @@ class Taking:
             block = folder.read()
             if block is not None and block.state == TAKING and self._taken(folder, block, node):
                 return
+            if block is not None and block.state == OURS and self._confirmed(folder, block, node):
+                return
         for ref, network in self._free(node):
             if self._try(ref, network, node):
                 return
@@ -82,7 +91,7 @@ class Taking:
             raise AddressesExhausted(
                 f"range {self._within.network}: no address is free: nodes have all its blocks of"
                 f" /{self._within.block}, and none lends an address",
-                fix="enlarge the range, or see 'multus ipam status' for what may be released",
+                fix=self._way_out(),
             )
         time.sleep(_LOOK)
 
@@ -93,6 +102,14 @@ class Taking:
         block = Block(TAKING, *names, usable=usable_of(self._within, network), part=part)
         folder.create(block)
         return self._taken(folder, block, node)
+
+    def _way_out(self) -> str:
+        """What to do when there is no address."""
+        for folder in self._home.folders():
+            block = folder.read()
+            if block is not None and block.state == RETURNING and folder.store.names():
+                return f"this node has lost {block}: delete its pods that have addresses of it"
+        return "enlarge the range, or see 'multus ipam list' for who has what"
 
     def _waits(self) -> bool:
         """Say that an address is wanted; returns whether to wait for one."""
@@ -105,11 +122,12 @@ class Taking:
 
     def _offers(self) -> Iterator[tuple[ObjectRef, Address]]:
         """The addresses that may be borrowed, whose folder is not here already."""
-        here = {each.name for each in self._home.folders()}
+        # Also one that a lost block of this node has given to a pod.
+        here = {text for each in self._home.folders() for text in (each.name, *each.store.names())}
         for fresh in (False, True):
             every = self._api.select(objects.BLOCKS, {}, self._deadline, fresh=fresh)
             found = offers(every, self._key, self._within)
-            free = (each for each in found if f"{each[0].name}_{each[1]}" not in here)
+            free = (each for each in found if here.isdisjoint(_names(*each)))
             tried = list(islice(free, _TRIES))
             yield from tried
             if len(tried) < _TRIES:
@@ -117,18 +135,29 @@ class Taking:
 
     def _taken(self, folder: Folder, block: Block, node: str) -> bool:
         """Whether the block, or its part, is this node's now; else its folder is gone."""
-        given = {"node": node, "store": block.store}
         if block.part:
-            given["part"] = block.part
+            edit = block.edit("borrow", node)
         else:
-            given |= {"range": str(self._within.network), "block": block.network}
-        function = "borrow" if block.part else "take"
-        edit = Edit(block.object, f"{_HERE}.blocks:{function}", given)
-        if self._api.edit(edit, self._deadline) == block.store:
+            names = {"range": str(self._within.network), "block": block.network}
+            edit = block.edit("take", node, **names)
+        if self._api.edit(edit, self._deadline):
             folder.write(block._replace(state=OURS))
             return True
         with folder.store.locked(create=False, deadline=self._deadline.at):
             folder.remove()
+        return False
+
+    def _confirmed(self, folder: Folder, block: Block, node: str) -> bool:
+        """Whether the block was not known to be this node's, and is.
+
+        A daemon that was away has not heard that the block was freed, and given to another node.
+        """
+        if folder.is_confirmed:
+            return False
+        if self._api.edit(block.edit("holds", node), self._deadline):
+            folder.confirm()
+            return True
+        folder.retire(self._deadline, even_used=True)
         return False
 
     def _require_divided(self) -> None:
@@ -189,6 +218,11 @@ class Taking:
             for each in metadata
             if each.get("namespace") == self._pool.namespace
         }
+
+
+def _names(block: ObjectRef, address: Address) -> tuple[str, str]:
+    """How a folder of this node, or a file in one, is called that has the address."""
+    return f"{block.name}_{address}", str(address)
 
 
 def _used_otherwise(pool: ObjectRef, network: str, length: int, there: str) -> InvalidConfig:

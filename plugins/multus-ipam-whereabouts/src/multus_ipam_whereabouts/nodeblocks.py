@@ -12,7 +12,8 @@
     <cniDir>/.blocks/kube-system_10.44.0.0-16/10.44.9.0-28_10.44.9.7/
                       an address that is borrowed from another block, in the same form
 
-``block`` and ``node`` are written by rename and fsynced, before anything depends on them.  The
+The time of ``block`` is when the API server has last said that this node has it.  ``block`` and
+``node`` are written by rename and fsynced, before anything depends on them.  The
 addresses are not fsynced: a power cut ends their containers too.
 """
 
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from multus.api import atomic, regular
 from multus.api.errors import IOFailure
+from multus.api.kubernetes import Edit
 from multus.ipam.store import Busy, Store
 from multus_ipam_whereabouts.objects import BLOCKS, POOLS
 
@@ -41,6 +43,9 @@ FOLDER = ".blocks"
 #: given out any more, and its object is being given back.
 TAKING, OURS, RETURNING = "taking", "ours", "returning"
 
+#: For how many seconds addresses are given out after the API server has said whose the block is.
+#: A daemon hears it all the time; after a daemon was away, the first ADD asks.
+CONFIRMED = 120.0
 #: The lock of who lends addresses.
 LENDING = "lending"
 
@@ -76,10 +81,19 @@ class Block(NamedTuple):
     lent: str = ""
     part: str = ""
 
+    def __str__(self) -> str:
+        """As people read it."""
+        return f"{self.part} of {self.object}" if self.part else str(self.object)
+
     @property
     def object(self) -> ObjectRef:
         """Its object."""
         return BLOCKS.object(self.namespace, self.name)
+
+    def edit(self, function: str, node: str, **given: Any) -> Edit:
+        """The edit of its object by a *function* of `blocks`, for this folder of *node*."""
+        whose = {"node": node, "store": self.store, "part": self.part}
+        return Edit(self.object, f"multus_ipam_whereabouts.blocks:{function}", {**whose, **given})
 
 
 class Folder(NamedTuple):
@@ -116,6 +130,37 @@ class Folder(NamedTuple):
         """What it is; None when a kill came before it was written, or after it was removed."""
         found = _read(f"{self.path}/{_BLOCK}", Block._fields, Block._field_defaults)
         return None if found is None else Block(**found)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the API server has said lately that this node has the block."""
+        return 0.0 <= self._unconfirmed < CONFIRMED
+
+    def confirm(self) -> None:
+        """Write down that it has said so now; seldom, whoever calls."""
+        if not 0.0 <= self._unconfirmed < CONFIRMED / 4:
+            with _failing(self.path), suppress(FileNotFoundError):
+                os.utime(f"{self.path}/{_BLOCK}")
+
+    @property
+    def _unconfirmed(self) -> float:
+        """For how many seconds nobody has said so."""
+        with _failing(self.path):
+            try:
+                return time.time() - os.stat(f"{self.path}/{_BLOCK}").st_mtime
+            except FileNotFoundError:
+                return float("inf")
+
+    def retire(self, deadline: Deadline, *, even_used: bool = False) -> bool:
+        """Give out no address any more, unless one is in use; returns whether none will be."""
+        with self.store.locked(create=False, deadline=deadline.at) as ledger:
+            block = self.read()
+            if ledger is None or block is None or block.state != OURS:
+                return True
+            if ledger.holders and not even_used:
+                return False
+            self.write(block._replace(state=RETURNING))
+            return True
 
     def write(self, block: Block) -> None:
         """Write what it is; durable when this returns.  Raises ``IOFailure``."""

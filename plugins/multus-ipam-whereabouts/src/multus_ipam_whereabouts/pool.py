@@ -43,11 +43,14 @@ def allocate(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change
     ``ifname``; ``wanted``, the distances that may be allocated when not any may; ``avoid``,
     distances that are taken elsewhere; ``sticky``; ``claim`` when ``id`` is that of a claim;
     ``reserve``, None or what `reservation.reserving` needs: the address is reserved too, and
-    ``at_once`` where no other node writes the pool.  What the pod has on this interface already, or
+    ``at_once`` where no other node writes the pool; ``new``, without which nothing is allocated
+    from an empty pool: the answer is None then.  What the pod has on this interface already, or
     the claim, is the answer again, and gets the new ID.  Raises ``AddressesExhausted``.
     """
     allocations = allocations_of(wire)
     _require_range(wire, given["range"])
+    if not allocations and not given.get("new", True):
+        return Change()
     avoid, wanted = frozenset(given["avoid"]), given["wanted"]
     same = "id" if given["claim"] else "podref"
     held = [
@@ -107,12 +110,18 @@ def divide(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     """Have the range given out in blocks; the answer is the pool's range when it is used otherwise.
 
     *given*: ``range``, and ``block``, the prefix length.  Blocks of two lengths would overlap, and
-    a pool has addresses of all of them: the pool's object decides, since it is one.
+    a pool has addresses of all of them: the pool's object decides, since it is one.  An empty pool
+    is used in either way.
     """
     wanted = divided(given["range"], given["block"])
+    there = _range(wire) or given["range"]
+    if there == wanted:
+        return Change("")
     if wire is None:
         return Change("", _whole(wire, wanted, {}, {}))
-    return Change("" if _range(wire) == wanted else _range(wire) or given["range"])
+    if allocations_of(wire) or division_of(there):
+        return Change(there)
+    return Change("", {"spec": {"range": wanted}})
 
 
 @editing

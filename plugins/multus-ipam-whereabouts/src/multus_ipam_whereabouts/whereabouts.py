@@ -24,13 +24,14 @@ from multus.api.errors import (
     TryAgainLater,
 )
 from multus.api.ipam import Ipam
-from multus.api.kubernetes import Deadline, Edit, NotFound, SourceSettings, api_of
+from multus.api.kubernetes import ApiFailure, Deadline, Edit, NotFound, SourceSettings, api_of
 from multus.api.result import IP, Result
 from multus.ipam.addresses import Address
 from multus.ipam.settings import interface_ip, require_one_per_family
 from multus.ipam.store import Owner
 from multus_ipam_whereabouts import objects, used
 from multus_ipam_whereabouts.blockaddresses import BlockAddresses
+from multus_ipam_whereabouts.blocks import range_of
 from multus_ipam_whereabouts.claims import Claim
 from multus_ipam_whereabouts.conf import Settings, wanted
 from multus_ipam_whereabouts.nodeblocks import Home
@@ -120,7 +121,7 @@ class Whereabouts(Ipam):
         if within.block:
             return self._from_block(settings, within, deadline)
         api = self._api()
-        base, avoid = within.network.first, list[int]()
+        base, avoid, new = within.network.first, list[int](), False
         reserve = {
             "first": str(base),
             "namespace": settings.namespace,
@@ -136,9 +137,14 @@ class Whereabouts(Ipam):
                 "avoid": avoid,
                 "sticky": settings.sticky,
                 "claim": self._claim is not None,
+                "new": new,
                 "reserve": reserve if settings.overlapping else None,
             }
             answer = api.edit(self._pool_edit(settings, within, "allocate", given), deadline)
+            if answer is None:
+                self._require_no_blocks(settings, within, deadline)
+                new = True
+                continue
             distance: int = answer[0] if settings.overlapping else answer
             holder: str = answer[1] if settings.overlapping else ""
             if not holder:
@@ -147,6 +153,26 @@ class Whereabouts(Ipam):
             avoid.append(distance)
             if len(avoid) > _TRIED:
                 avoid = sorted({*avoid, *self._reserved(api, settings, within, deadline)})
+
+    def _require_no_blocks(self, settings: Settings, within: Range, deadline: Deadline) -> None:
+        """Nothing is allocated from a pool while nodes have blocks of its range.
+
+        The pool says so, unless somebody has deleted it.
+        """
+        try:
+            found = self._api().select(objects.BLOCKS, {}, deadline)
+        except ApiFailure as error:
+            if not error.lasts:
+                raise
+            return  # the kind is not installed, or not for this account: it has no blocks
+        key = (settings.namespace, str(within.network), settings.network_name)
+        blocks = [each for each in found if range_of(each) == key]
+        if blocks:
+            raise InvalidConfig(
+                f"range {within.network} is given out in blocks: nodes have {len(blocks)} of them",
+                where=settings.where,
+                fix="add 'block' beside the range, or see 'multus ipam list' for who has them",
+            )
 
     def _reserved(
         self, api: Api, settings: Settings, within: Range, deadline: Deadline
