@@ -61,7 +61,10 @@ class _Telling:
         self._control = control
 
     def show(self, current: progress.step | None) -> None:
-        self._control.send({"doing": current.what if current is not None else ""})
+        try:
+            self._control.send({"doing": current.what if current is not None else ""})
+        except Closed:
+            os._exit(0)  # the supervisor has ended: it is no fault of the plugin
 
 
 class _Template:

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -296,3 +297,17 @@ def test_what_a_plugin_writes_to_its_workers_descriptors_ends_no_supervisor(
     eventually(lambda: place.multus.delete(conf, container).status == 0)
     # The journal was written to as well: its damaged records are kept.
     eventually(lambda: [r for r in place.multus.records() if not r.endswith(":damaged")] == [])
+
+
+def test_an_import_whose_supervisor_has_ended_blames_no_plugin() -> None:
+    program = """
+import socket
+from multus.daemon.channel import Channel
+from multus.daemon.template import _Telling
+ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+its.close()
+_Telling(Channel(ours)).show(None)
+print("the plugin is called broken")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
