@@ -50,24 +50,29 @@ class Call:
         return self._answers[0]
 
 
+def pids_cgroup() -> Path:
+    """A new cgroup that can limit processes and threads; without one, the test is skipped."""
+    version_1 = Path("/sys/fs/cgroup/pids")
+    parent = version_1 if version_1.is_dir() else version_1.parent
+    folder = parent / f"multus-test-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir()
+        if not (folder / "pids.max").exists():
+            folder.rmdir()
+            raise OSError("the controller is not available")
+    except OSError as error:
+        pytest.skip(f"no pids cgroup can be made: {error}")
+    return folder
+
+
 class Pids:
     """A cgroup with a limit of processes and threads, around a daemon."""
 
     def __init__(self, daemon: Daemon) -> None:
-        version_1 = Path("/sys/fs/cgroup/pids")
-        self.folder = (version_1 if version_1.is_dir() else version_1.parent) / (
-            f"multus-test-{secrets.token_hex(4)}"
-        )
         self._daemon = daemon
 
     def __enter__(self) -> Pids:
-        try:
-            self.folder.mkdir()
-            if not (self.folder / "pids.max").exists():
-                self.folder.rmdir()
-                raise OSError("the controller is not available")
-        except OSError as error:
-            pytest.skip(f"no pids cgroup can be made: {error}")
+        self.folder = pids_cgroup()
         for _ in range(2):  # the second pass finds processes that were forked during the first
             self.take()
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,15 @@ class Cluster:
             **keys,
         }
         return {key: value for key, value in conf.items() if value is not None}
+
+    def shown(self, netns: Netns) -> str:
+        """The pod's interfaces as ``ip -brief address`` shows them, without random values."""
+        text = self.node.run("ip", "-n", netns.name, "-brief", "address", "show")
+        text = re.sub(r"@\w+", "", text)
+        text = re.sub(r"fe80::[0-9a-f:]+/64", "fe80::…/64", text)
+        lines = "\n".join(" ".join(line.split()) for line in text.splitlines())
+        # A dummy link, where the kernel has one to stand for a card, does not say that it is up.
+        return re.sub(r"^(?!lo )(\S+) UNKNOWN", r"\1 UP", lines, flags=re.MULTILINE)
 
     def default(self, **keys: Any) -> dict[str, Any]:
         """A configuration whose default network is ``p0`` by ptp, with a default route."""

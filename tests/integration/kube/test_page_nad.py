@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 from integration.kube.cluster import DEPLOY, STATUS, Cluster, manifest
 from multus.testing.netns import Netns
@@ -32,9 +31,7 @@ def test_the_page_shows_what_the_pod_got(cluster: Cluster, cni_pod: Netns) -> No
     uid = stored["metadata"]["uid"]
     container = cluster.container(cni_pod, "web", "default", uid)
     cluster.add(cluster.default(), container).require()
-    text = cluster.node.run("ip", "-n", cni_pod.name, "-brief", "address", "show")
-    text = re.sub(r"fe80::[0-9a-f:]+/64", "fe80::…/64", re.sub(r"@\w+", "", text))
-    interfaces = "\n".join(" ".join(line.split()) for line in text.splitlines())
+    interfaces = cluster.shown(cni_pod)
     chance = cni_pod.links()["eth0"].mac, cni_pod.links()["lan0"].mac
     status = cluster.annotations()[STATUS]
     for mac in chance:

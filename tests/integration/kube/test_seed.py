@@ -7,7 +7,6 @@ system's bridge and macvlan plugins, as those would, and say of it what those wo
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,14 +95,6 @@ def seed(cluster: Cluster) -> Cluster:
     return cluster
 
 
-def shown(cluster: Cluster, netns: Netns) -> str:
-    """The pod's interfaces as ``ip -brief address`` shows them, without random values."""
-    text = cluster.node.run("ip", "-n", netns.name, "-brief", "address", "show")
-    text = re.sub(r"@\w+", "", text)
-    text = re.sub(r"fe80::[0-9a-f:]+/64", "fe80::…/64", text)
-    return "\n".join(" ".join(line.split()) for line in text.splitlines())
-
-
 @pytest.mark.parametrize("definition", ["networks", "networks-v1beta1", "networks-tpr"])
 def test_the_walk_through(seed: Cluster, cni_pod: Netns, definition: str) -> None:
     # 1. The kind. Before that, the API server does not serve it.
@@ -128,7 +119,7 @@ def test_the_walk_through(seed: Cluster, cni_pod: Netns, definition: str) -> Non
     assert cni_pod.links()["eth0"].mtu == 1450
     assert result["ip4"]["ip"] == "192.168.42.2/24"
     assert "net0" not in json.dumps(result)
-    block = shown(seed, cni_pod)
+    block = seed.shown(cni_pod)
     assert block in PAGE.read_text(), f"docs/networks-crd-tpr.md does not show:\n{block}"
     # 5. The end of the pod; it asks the API server for nothing.
     seed.api.requests.clear()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve, frozen
-from waiting import becomes, eventually
+from waiting import PATIENCE, becomes, eventually
 
 from integration.daemon.node import Daemon
 from integration.kube.cluster import NETWORKS, Cluster
@@ -103,7 +103,8 @@ def test_the_key_is_for_root_alone(certified: Certified) -> None:
 def test_it_is_renewed_before_it_ends_with_the_certificate_of_now(
     certified: Certified, cni_pod: Netns
 ) -> None:
-    with CertApprover(certified.cluster.api, seconds=3) as approver:
+    # The next one has to be there before this one ends, also on a slow machine.
+    with CertApprover(certified.cluster.api, seconds=int(PATIENCE / 10)) as approver:
         certified.daemon.start()
         eventually(certified.current.exists)
         certified.forget_bootstrap()

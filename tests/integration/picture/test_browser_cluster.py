@@ -70,6 +70,11 @@ def count(page: Chrome, css: str) -> int:
     return int(run(page, "return document.querySelectorAll(arguments[0]).length", css))
 
 
+def click(page: Chrome, css: str) -> None:
+    """Find and click at once: the page may replace the element in between."""
+    run(page, "document.querySelector(arguments[0]).click()", css)
+
+
 def text(page: Chrome, css: str) -> str:
     script = "const e = document.querySelector(arguments[0]); return e ? e.textContent : ''"
     return str(run(page, script, css))
@@ -82,9 +87,9 @@ def test_what_is_wrong_comes_first(page: Chrome) -> None:
 
 
 def test_a_count_shows_its_addresses_and_all_shows_all(page: Chrome) -> None:
-    page.find_element("css selector", "#picture tbody tr:last-child td a").click()
+    click(page, "#picture tbody tr:last-child td a")
     becomes(lambda: count(page, "#addresses tbody tr"), 2)
-    page.find_element("css selector", "form a.all").click()
+    click(page, "form a.all")
     becomes(lambda: count(page, "#addresses tbody tr"), 5)
 
 

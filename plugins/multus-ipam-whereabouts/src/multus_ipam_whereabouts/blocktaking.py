@@ -141,7 +141,9 @@ class Taking:
             names = {"range": str(self._within.network), "block": block.network}
             edit = block.edit("take", node, **names)
         if self._api.edit(edit, self._deadline):
-            folder.write(block._replace(state=OURS))
+            # The daemon may return an empty block as soon as it is ours.
+            with folder.store.locked(create=False, deadline=self._deadline.at):
+                folder.write(block._replace(state=OURS))
             return True
         with folder.store.locked(create=False, deadline=self._deadline.at):
             folder.remove()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import socket
 import stat
@@ -20,6 +19,7 @@ from unit.registry.site import Site
 from waiting import PATIENCE, becomes, eventually
 
 from integration.daemon.conftest import answer_of
+from integration.daemon.family import pids_cgroup
 from multus.cli import engines
 from multus.cni import shim
 from multus.cni import warm as engines_of
@@ -344,10 +344,7 @@ def test_a_full_or_read_only_file_system_leaves_the_call_successful(
 
 
 def test_a_fork_that_is_forbidden_leaves_the_call_successful(one: Warm, cni_pod: Netns) -> None:
-    version_1 = Path("/sys/fs/cgroup/pids")
-    parent = version_1 if version_1.is_dir() else version_1.parent
-    group, container = parent / f"multus-test-{secrets.token_hex(4)}", Container(cni_pod.path)
-    group.mkdir()
+    group, container = pids_cgroup(), Container(cni_pod.path)
     try:
         (group / "pids.max").write_text("1")
         enter = f'echo $$ > {group}/cgroup.procs; exec "$@"'
