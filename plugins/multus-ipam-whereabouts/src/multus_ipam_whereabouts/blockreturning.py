@@ -11,8 +11,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from multus.api.errors import CNIError
-from multus.api.kubernetes import ApiFailure, Deadline, api_of
+from multus.api.errors import CNIError, TryAgainLater
+from multus.api.kubernetes import Deadline, api_of
 from multus.ipam.store import Busy
 from multus_ipam_whereabouts.blocklending import Lending, forget
 from multus_ipam_whereabouts.blocks import holder_of
@@ -67,7 +67,7 @@ def upkeep(conf: Conf, session: Session, grace: float) -> None:
                     errors.append(error)
             except CNIError as error:
                 errors.append(error)
-    with suppress(ApiFailure):  # the kind may not be installed
+    with suppress(TryAgainLater):  # the kind may not be installed, or the server be away
         for said in strays(api, conf.cni_dir, deadline):
             session.log.error(said)
     if errors:
