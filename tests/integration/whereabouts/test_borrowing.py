@@ -327,6 +327,11 @@ def test_a_borrowed_address_that_was_released_is_not_given_out_any_more(
     address = other.addresses("c", **KEYS)[0].partition("/")[0]
     status, said = ipam("status")
     assert status == 1 and "2 of 2 blocks of /29, 100%" in " ".join(said.split()), said
+    listed = json.loads(ipam("list", "--json")[1])[0]["allocations"]
+    found = [each["address"] for each in listed]
+    assert [each for each in found if "/" in each] == ["10.7.0.0/29", "10.7.0.8/29"]
+    block = lender.blocks().keys() & {folder.name for folder in home(lender).folders()}
+    assert found.index(address) == found.index(block.pop().replace("-29", "/29")) + 1
     status, said = ipam("release", address)
     assert status == 1 and f"{address} is in use by node {os.uname().nodename}" in said
     assert ipam("release", "--force", address)[0] == 0

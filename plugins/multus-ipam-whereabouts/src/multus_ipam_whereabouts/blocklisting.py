@@ -7,7 +7,7 @@ from typing import Any
 
 from multus.api.allocations import AddressRange, Allocation
 from multus.api.kubernetes import NODES, Edit
-from multus.ipam.addresses import Network
+from multus.ipam.addresses import Address, Network
 from multus_ipam_whereabouts import objects
 from multus_ipam_whereabouts.blocks import holder_of, lent_of, range_of, store_of
 
@@ -35,7 +35,14 @@ def divided(pools: Iterable[_Wire], blocks: Iterable[_Wire]) -> list[AddressRang
 def _range(key: _Key, length: int, held: Sequence[Allocation]) -> AddressRange:
     network = Network.parse(key[0])
     size = 1 << max(0, length - network.prefix) if network else 0
-    return AddressRange(*key, size, tuple(held), f"blocks of /{length}")
+    return AddressRange(*key, size, tuple(sorted(held, key=_place)), f"blocks of /{length}")
+
+
+def _place(held: Allocation) -> tuple[int, bool]:
+    """Blocks by number, and what is borrowed from one after it."""
+    network, address = Network.parse(held.address), Address.parse(held.address)
+    first = network.first if network else address
+    return (first.value if first else -1), held.inner
 
 
 def _held(wire: _Wire, text: str) -> Iterator[Allocation]:
