@@ -20,7 +20,7 @@ from integration.whereabouts.cluster import Node
 from integration.whereabouts.test_block_return import CACHED, upkeep
 from integration.whereabouts.test_reconcile import daemon_of
 from multus.api.errors import AddressesExhausted, TryAgainLater
-from multus.api.kubernetes import Deadline, Edit
+from multus.api.kubernetes import Deadline, Edit, ObjectRef
 from multus.api.session import Session
 from multus.daemon.reconciling import Reconciling
 from multus.kube.kubeconfig import load_kubeconfig
@@ -122,6 +122,7 @@ def full(lender: Node, other: Node) -> None:
 
 def offering(node: Node, api: NodeApi, seconds: float = 4.0) -> None:
     """Have the node lend what is free of its blocks."""
+    eventually(lambda: seen(node, api))
     upkeep(node, api, grace=3600.0)  # a daemon that starts takes the last wish for an old one
     want(api)
     eventually(lambda: seen(node, api))
@@ -133,12 +134,12 @@ def refs(node: Node) -> list[Any]:
     return [objects.BLOCKS.object("kube-system", name) for name in node.blocks()]
 
 
-def seen(node: Node, api: NodeApi) -> bool:
+def seen(node: Node, api: NodeApi, pool: ObjectRef = POOL) -> bool:
     """Whether the watch has what the objects are."""
-    cached = api.get_each(refs(node), Deadline.after(1.0))
-    return cached == [] or [each["spec"] for each in cached if isinstance(each, dict)] == [
-        each["spec"] for each in node.stored("addressblocks", "ipam.multus").values()
-    ]
+    wanted, deadline = refs(node), Deadline.after(1.0)
+    stored = [each["spec"] for each in node.stored("addressblocks", "ipam.multus").values()]
+    cached = [each["spec"] for each in api.get_each(wanted, deadline) if isinstance(each, dict)]
+    return cached == stored and not api.lacking([*wanted, pool], deadline)
 
 
 def test_a_pod_on_a_full_range_gets_an_address_that_another_node_lends(
@@ -147,6 +148,7 @@ def test_a_pod_on_a_full_range_gets_an_address_that_another_node_lends(
     one, other = nodes(2)
     first = one.addresses("a", **KEYS)
     found = [other.addresses(f"b{number}", **KEYS)[0] for number in range(7)]
+    eventually(lambda: seen(one, watching))
     upkeep(one, watching, grace=3600.0)
     with daemon(one, watching):
         found += [other.addresses(f"c{number}", **KEYS)[0] for number in range(6)]
@@ -420,11 +422,11 @@ def test_ipv6_addresses_are_lent_too(
     one.add("a", **keys)
     other.add("b", **keys)
     pool = objects.pool("kube-system", "fd00:7::/64", "")
-    for _ in range(2):
-        upkeep(one, watching, grace=3600.0)
-        edit = Edit(pool, "multus_ipam_whereabouts.pool:want", {"now": 7, "every": 0})
-        watching.edit(edit, Deadline.after(5.0))
-        eventually(lambda: watching.get(pool, Deadline.after(1.0))["metadata"].get("annotations"))
+    eventually(lambda: seen(one, watching, pool))
+    upkeep(one, watching, grace=3600.0)
+    edit = Edit(pool, "multus_ipam_whereabouts.pool:want", {"now": 7, "every": 0})
+    watching.edit(edit, Deadline.after(5.0))
+    eventually(lambda: watching.get(pool, Deadline.after(1.0))["metadata"].get("annotations"))
     upkeep(one, watching, grace=3600.0)
     assert len(lent(one)) == 3
     found = {third.addresses(f"c{number}", **keys)[0] for number in range(3)}
