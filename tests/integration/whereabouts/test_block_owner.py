@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from multus_ipam_whereabouts import blockreturning, blockstrays, blocktaking
+from multus_ipam_whereabouts import blockreturning, blockstrays, blocktaking, objects
 from multus_ipam_whereabouts.nodeblocks import CONFIRMED, OURS, RETURNING, Folder
+from waiting import eventually
 
 from integration.whereabouts.cluster import Node
 from integration.whereabouts.test_block_return import delete, home, states, upkeep
-from integration.whereabouts.test_borrowing import by_hand, changed, node_api
+from integration.whereabouts.test_borrowing import by_hand, changed, node_api, seen
 from multus.api.conf import Conf
 from multus.api.errors import AddressesExhausted, InvalidConfig, TryAgainLater
 from multus.api.session import Session
@@ -217,6 +218,7 @@ def test_a_block_whose_folder_is_lost_is_named(
     monkeypatch.setattr(blockstrays, "_looks", {})
     node.add("a", **BLOCKS)
     (name,) = node.blocks()
+    eventually(lambda: seen(node, watching, objects.pool("kube-system", "10.7.0.0/24", "")))
     shutil.rmtree(node.cni_dir)
     conf = Conf.from_wire({"name": "multus", "type": "multus", "cniDir": node.cni_dir})
     log = Log.from_conf({"logLevel": "error"})
