@@ -64,7 +64,7 @@ class _Telling:
         try:
             self._control.send({"doing": current.what if current is not None else ""})
         except Closed:
-            os._exit(0)  # the supervisor has ended: it is no fault of the plugin
+            os._exit(0)  # the supervisor has ended; the plugin is not at fault
 
 
 class _Template:

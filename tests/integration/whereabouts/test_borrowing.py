@@ -37,8 +37,8 @@ POOL = objects.pool("kube-system", "10.7.0.0/28", "")
 @pytest.fixture(autouse=True)
 def fresh(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     node.register()
-    monkeypatch.setattr(blocklending, "_wishes", {})
-    monkeypatch.setattr(blocklending, "_turns", {})
+    monkeypatch.setattr(blocklending, "_demands", {})
+    monkeypatch.setattr(blocklending, "_revisions", {})
     monkeypatch.setattr(blocktaking, "_EVERY", 0)
 
 
@@ -224,8 +224,8 @@ def test_what_nobody_borrowed_is_taken_back(
 
 def over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has wanted an address for a while."""
-    old = {place: wish._replace(until=0.0) for place, wish in blocklending._wishes.items()}
-    monkeypatch.setattr(blocklending, "_wishes", old)
+    old = {place: wish._replace(until=0.0) for place, wish in blocklending._demands.items()}
+    monkeypatch.setattr(blocklending, "_demands", old)
 
 
 def test_a_wish_from_before_the_daemon_started_is_an_old_one(
@@ -234,7 +234,7 @@ def test_a_wish_from_before_the_daemon_started_is_an_old_one(
     node.add("a", **KEYS)
     offering(node, watching)
     assert len(kept(node)) == 6
-    monkeypatch.setattr(blocklending, "_wishes", {})
+    monkeypatch.setattr(blocklending, "_demands", {})
     upkeep(node, watching, grace=3600.0)
     assert kept(node) == set() and set(lent(node)) == set()
 
@@ -256,10 +256,10 @@ def test_an_offer_that_failed_is_repeated_or_taken_back_by_a_write(
     assert len(kept(node)) == 6
     node.api.faults.clear()
     eventually(lambda: seen(node, watching))
-    before = turn(node)
+    before = revision(node)
     upkeep(node, watching, grace=3600.0)
     assert kept(node) == set() and lent(node) == {}
-    assert turn(node) > before
+    assert revision(node) > before
 
 
 def test_without_the_right_to_lend_nothing_is_kept_from_own_pods(
@@ -273,9 +273,9 @@ def test_without_the_right_to_lend_nothing_is_kept_from_own_pods(
     assert kept(node) == set()
 
 
-def turn(node: Node, name: str = "") -> int:
+def revision(node: Node, name: str = "") -> int:
     found = node.stored("addressblocks", "ipam.multus")
-    return int(found[name or next(iter(found))]["spec"].get("turn", 0))
+    return int(found[name or next(iter(found))]["spec"].get("revision", 0))
 
 
 def test_a_lost_answer_is_not_a_lost_address(
@@ -460,7 +460,7 @@ def test_a_late_watch_does_not_make_a_node_write_again_and_again(
     late: Any = Late(watching, refs(node))
     for _ in range(5):
         upkeep(node, late, grace=3600.0)
-    assert turn(node) == 1 and len(lent(node)) == 6
+    assert revision(node) == 1 and len(lent(node)) == 6
 
 
 def by_hand(node: Node, name: str, **spec: Any) -> None:
@@ -510,10 +510,10 @@ def test_what_is_no_address_of_the_block_is_not_borrowed(
         other.add("c", **KEYS)
     offering(lender, watching)
     assert len(lent(lender)) == 6 and key not in lent(lender)
-    before = turn(lender, name)
+    before = revision(lender, name)
     eventually(lambda: seen(lender, watching))
     upkeep(lender, watching, grace=3600.0)
-    assert turn(lender, name) == before
+    assert revision(lender, name) == before
 
 
 @pytest.mark.parametrize("text", ["", "x", "9" * 400, "9" * 5000, "-1", "٣"])

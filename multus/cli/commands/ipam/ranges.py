@@ -97,7 +97,7 @@ def _nowhere(text: str, ranges: Sequence[AddressRange]) -> InvalidConfig:
         block = Network.parse(each.address)
         if address is not None and block is not None and address in block:
             return InvalidConfig(
-                f"{text} is in block {each.address} of {each.owner or 'nobody'}: only the node"
+                f"{text} is in block {each.address} of {each.owner or 'no node'}: only the node"
                 " knows which pod has it",
                 fix=f"delete the pod, or release the whole block {each.address}",
             )

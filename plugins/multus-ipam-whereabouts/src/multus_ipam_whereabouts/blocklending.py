@@ -1,9 +1,10 @@
 """Lending addresses: when a range is full, nodes that have free addresses offer them to others.
 
-A node that finds no address says so in the range's pool (`pool.want`): a wish.  The daemon of each
-node sees it by its watch.  Some of those that have free addresses keep them from their own pods,
-and write into the object of the block that others may borrow them; when wishes follow each other,
-twice as many each time.  When none came for a while, they take back what nobody has borrowed.
+A node that finds no address says in the range's pool that it needs one (`pool.want`): this is the
+demand, which the daemon of each node sees by its watch.  Some of those that have free addresses
+keep them from their own pods, and write into the block's object that others may borrow them; twice
+as many each time when the demand is repeated.  When there was none for a while, they take back what
+was not borrowed.
 
 The order makes it safe: an address is offered after the folder has it as lent, with fsync, and is
 used again after a write without it has succeeded.  No write that is under way can follow that one,
@@ -20,9 +21,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from multus.api.kubernetes import ApiFailure, Deadline, NotFound
 from multus.ipam.addresses import Network
 from multus_ipam_whereabouts.blockorder import usable_addresses
-from multus_ipam_whereabouts.blocks import MOST_LENT, holder_of, lent_of, turn_of
+from multus_ipam_whereabouts.blocks import MOST_LENT, holder_of, lent_of, revision_of
 from multus_ipam_whereabouts.nodeblocks import LENDING, OURS
-from multus_ipam_whereabouts.pool import wish_of
+from multus_ipam_whereabouts.pool import demand_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,20 +32,23 @@ if TYPE_CHECKING:
     from multus.log import Log
     from multus_ipam_whereabouts.nodeblocks import Block, Folder, Home
 
-#: How long a wish counts, in seconds; up to twice as long, so that not all nodes take back theirs
+#: How long a demand counts, in seconds; up to twice as long, so that not all nodes take back theirs
 #: at the same moment.  One that is found at the start is new for so many seconds after it was said.
 _LASTS, _NEW = 300.0, 15.0
-#: Of so many blocks, about, addresses are offered for a first wish.
+#: Of so many blocks, about, addresses are offered for a first demand.
 _FIRST = 4
-#: The most addresses of one block that are offered for one wish.
+#: The most addresses of one block that are offered for one demand.
 _AT_ONCE = 64
 #: The time for a lock that an ADD holds, and how late a watch may be; seconds.
 _LOCK, _LATE = 0.2, 100.0
 _FORBIDDEN = 403
 
 
-class _Wish(NamedTuple):
-    """The wish of a range that a daemon saw last: the ``number``th, which counts ``until`` then."""
+class _Demand(NamedTuple):
+    """The last demand that a daemon saw: ``said`` is its text, it counts ``until`` this moment.
+
+    ``number`` is how many came before it without a pause.
+    """
 
     said: int
     until: float
@@ -52,14 +56,14 @@ class _Wish(NamedTuple):
 
 
 #: By home; only a cache.
-_wishes: dict[str, _Wish] = {}
-#: What was written last of a block, by folder: its turn, and when; only a cache.
-_turns: dict[str, tuple[int, float]] = {}
+_demands: dict[str, _Demand] = {}
+#: What was written last of a block, by folder: its revision, and when; only a cache.
+_revisions: dict[str, tuple[int, float]] = {}
 
 
 def forget(folder: Folder) -> None:
     """Drop what is remembered of a folder that is removed."""
-    _turns.pop(folder.path, None)
+    _revisions.pop(folder.path, None)
 
 
 class Lending:
@@ -68,7 +72,7 @@ class Lending:
     def __init__(self, api: Api, home: Home, deadline: Deadline, log: Log) -> None:
         self._api, self._home, self._deadline, self._log = api, home, deadline, log
         self._read = False
-        self._wish: _Wish | None = None
+        self._demand: _Demand | None = None
         self._is_new = False
 
     def look(self, folder: Folder) -> None:
@@ -82,8 +86,8 @@ class Lending:
         wire = self._known(block)
         if wire is None or _is_late(folder, wire):
             return
-        self._read_wish()
-        wanted = self._wish is not None and time.monotonic() < self._wish.until
+        self._read_demand()
+        wanted = self._demand is not None and time.monotonic() < self._demand.until
         offering = self._is_chosen(block, wire)
         if not (block.lent or lent_of(wire) or offering):
             return
@@ -121,7 +125,7 @@ class Lending:
                 self._settle(folder, before)
             raise
         if answer is not None:  # else it is another node's by now
-            _turns[folder.path] = answer["turn"], time.monotonic()
+            _revisions[folder.path] = answer["revision"], time.monotonic()
             self._settle(folder, answer["lent"])
 
     def _choose(self, folder: Folder, *, offering: bool) -> tuple[set[str], set[str]]:
@@ -150,39 +154,39 @@ class Lending:
             _write(folder, block, lent)
 
     def _is_chosen(self, block: Block, wire: Mapping[str, Any]) -> bool:
-        """Whether this block shall offer addresses for a wish that is new; chance decides."""
+        """Whether this block shall offer addresses for a demand that is new; chance decides."""
         whole, part = Network.parse(str(wire["spec"].get("range"))), Network.parse(block.network)
-        if not self._is_new or self._wish is None or whole is None or part is None:
+        if not self._is_new or self._demand is None or whole is None or part is None:
             return False
         blocks = 1 << max(0, part.prefix - whole.prefix)
-        return random.random() * blocks < _FIRST << min(self._wish.number, part.prefix)
+        return random.random() * blocks < _FIRST << min(self._demand.number, part.prefix)
 
-    def _read_wish(self) -> None:
-        """Read the last wish by the watch of pools, once a round."""
+    def _read_demand(self) -> None:
+        """Read the last demand by the watch of pools, once a round."""
         if self._read:
             return
         self._read, pool, place = True, self._home.pool, self._home.path
-        known = self._wish = _wishes.get(place)
+        known = self._demand = _demands.get(place)
         if self._api.lacking([pool], self._deadline):
             return  # no watch has it, and the API server is not asked each second
         try:
-            said = wish_of(self._api.get(pool, self._deadline))
+            said = demand_of(self._api.get(pool, self._deadline))
         except NotFound:
             return
         now = time.monotonic()
         if known is not None and known.said == said:
             return
-        # A daemon that starts, or has its first block, finds wishes of long ago.
+        # A daemon that starts, or has its first block, finds demands of long ago.
         self._is_new = known is not None or 0.0 <= time.time() - said < _NEW
         number = known.number + 1 if known is not None and now < known.until else 0
         lasts = _LASTS * random.uniform(1.0, 2.0) if self._is_new else 0.0
-        self._wish = _wishes[place] = _Wish(said, now + lasts, number)
+        self._demand = _demands[place] = _Demand(said, now + lasts, number)
 
 
 def _is_late(folder: Folder, wire: Mapping[str, Any]) -> bool:
     """Whether the watch does not show yet what was written: it would be written again."""
-    turn, since = _turns.get(folder.path, (0, 0.0))
-    return turn_of(wire) < turn and time.monotonic() < since + _LATE
+    revision, since = _revisions.get(folder.path, (0, 0.0))
+    return revision_of(wire) < revision and time.monotonic() < since + _LATE
 
 
 def _write(folder: Folder, block: Block, lent: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from multus.api.allocations import AddressRange, Allocation
 from multus.api.kubernetes import NODES, Edit
 from multus.ipam.addresses import Address, Network
 from multus_ipam_whereabouts import objects
-from multus_ipam_whereabouts.blocks import holder_of, lent_of, range_of, store_of
+from multus_ipam_whereabouts.blocks import holder_of, lent_of, range_of, ref_of, store_of
 
 _Wire = Mapping[str, Any]
 #: A range, and the name of its network.
@@ -58,8 +58,7 @@ def _held(wire: _Wire, text: str) -> Iterator[Allocation]:
 
 
 def _allocation(wire: _Wire, text: str, part: str) -> Allocation:
-    metadata, holder = wire.get("metadata", {}), holder_of(wire, part)
-    ref = objects.BLOCKS.object(str(metadata.get("namespace")), str(metadata.get("name")))
+    ref, holder = ref_of(wire), holder_of(wire, part)
     given = {"node": holder.node, "store": holder.store, "part": part}
     release = Edit(ref, "multus_ipam_whereabouts.blocks:give_back", given)
     node, inner = NODES.object("", holder.node), bool(part)

@@ -46,14 +46,12 @@ def offers(
     # Only who borrows needs them.
     import random
 
-    from multus_ipam_whereabouts.blocks import range_of
-    from multus_ipam_whereabouts.objects import BLOCKS
+    from multus_ipam_whereabouts.blocks import range_of, ref_of
 
     found = [each for each in every if range_of(each) == key]
     random.shuffle(found)
     for each in found:
-        metadata = each["metadata"]
-        ref = BLOCKS.object(metadata["namespace"], metadata["name"])
+        ref = ref_of(each)
         # Nodes that look at the same moment do not all want the same one.
         some = list(islice(_offered(each, within), _SOME))
         random.shuffle(some)

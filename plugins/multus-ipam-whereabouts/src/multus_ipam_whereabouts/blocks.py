@@ -3,8 +3,8 @@
 A block's object exists while a node has the block, or an address of it.  That a name can be created
 once is the lock.  ``spec.lent`` has the addresses that the node does not use itself: each with the
 node that has borrowed it, or with "" while any node may.  A block that its node gave back while
-others had addresses of it is nobody's: ``spec.node`` is "", and any address may be borrowed that is
-not lent.
+others had addresses of it has no owner: ``spec.node`` is "", and any address may be borrowed that
+is not lent.
 
 As with pools, these functions run in the process that writes, with the object as it is then.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from multus.api.kubernetes import Change, editing
+from multus.api.kubernetes import Change, ObjectRef, editing
 from multus.ipam.addresses import Address, Network
 from multus_ipam_whereabouts.objects import BLOCKS, name_of
 
@@ -25,14 +25,14 @@ MOST_LENT = 1000
 
 
 class Holder(NamedTuple):
-    """Who has a block or an address: the ``store`` is a folder of the ``node``; "" for nobody."""
+    """Who has a block or an address: the ``store`` is a folder of ``node``; both "" for none."""
 
     node: str
     store: str
 
 
 class Offer:
-    """What any node may borrow of a block: what its node offers, or all of a block of nobody."""
+    """What any node may borrow of a block: what its node offers; without an owner, all of it."""
 
     def __init__(self, wire: _Wire) -> None:
         self.network, self._lent = _network(wire), lent_of(wire)
@@ -68,18 +68,18 @@ def take(wire: _Wire | None, given: _Wire) -> Change:
 def lend(wire: _Wire | None, given: _Wire) -> Change:
     """Lend ``addresses``, and no other; what is borrowed stays lent.
 
-    The answer has what the folder may not use itself as ``lent``, and ``turn``.  It is None when
-    the block is not that of ``node`` and ``store``.  The object is changed each time: a write that
-    a killed process has sent is refused from then on.
+    The answer has what the folder may not use itself as ``lent``, and ``revision``.  It is None
+    when the block is not that of ``node`` and ``store``.  The object is changed each time: a write
+    that a killed process has sent is refused from then on.
     """
     if wire is None or not _holds(wire, given):
         return Change()
     borrowed = {text: each._asdict() for text, each in lent_of(wire).items() if each.store}
     after = {**dict.fromkeys(given["addresses"], _NOBODY), **borrowed}
-    turn = turn_of(wire) + 1
+    revision = revision_of(wire) + 1
     patch = {**dict.fromkeys(_lent(wire)), **after}
-    answer = {"lent": sorted(after), "turn": turn}
-    return Change(answer, {"spec": {"lent": patch, "turn": turn}})
+    answer = {"lent": sorted(after), "revision": revision}
+    return Change(answer, {"spec": {"lent": patch, "revision": revision}})
 
 
 @editing
@@ -109,9 +109,9 @@ def give_back(wire: _Wire | None, given: _Wire) -> Change:
     """Give back what a folder has, as `holds` gets it; answers whether it had that."""
     if wire is None or not _holds(wire, given):
         return Change(answer=False)
-    part, lent, nobodys = given["part"], lent_of(wire), not store_of(wire)
+    part, lent, owned = given["part"], lent_of(wire), bool(store_of(wire))
     borrowed = {text for text, each in lent.items() if each.store} - {part}
-    if part and not nobodys:
+    if part and owned:
         return Change(True, {"spec": {"lent": {part: _NOBODY}}})
     if not borrowed:
         return Change(answer=True, remove=True)
@@ -123,7 +123,7 @@ def holder_of(wire: _Wire | None, part: str = "") -> Holder:
     """Who has a block, or the address *part* of it."""
     if part:
         return lent_of(wire).get(part, Holder("", ""))
-    return _holder((wire or {}).get("spec"))
+    return _holder(_spec(wire))
 
 
 def store_of(wire: _Wire | None, part: str = "") -> str:
@@ -141,19 +141,22 @@ def lent_of(wire: _Wire | None) -> dict[str, Holder]:
     }
 
 
-def turn_of(wire: _Wire) -> int:
+def revision_of(wire: _Wire) -> int:
     """How often the block's node has changed what it lends."""
-    turn = wire["spec"].get("turn")
-    return turn if isinstance(turn, int) else 0
+    revision = _spec(wire).get("revision")
+    return revision if isinstance(revision, int) else 0
 
 
 def range_of(wire: _Wire) -> tuple[str, str, str]:
     """Which range a block is of: the objects' namespace, the range, and its network's name."""
-    metadata, spec = wire.get("metadata", {}), wire.get("spec")
-    ref = BLOCKS.object(str(metadata.get("namespace")), str(metadata.get("name")))
-    found = spec if isinstance(spec, Mapping) else {}
-    name = name_of(ref, str(found.get("block", "")))
-    return ref.namespace, str(found.get("range", "")), name
+    ref, spec = ref_of(wire), _spec(wire)
+    return ref.namespace, str(spec.get("range", "")), name_of(ref, str(spec.get("block", "")))
+
+
+def ref_of(wire: _Wire) -> ObjectRef:
+    """The name of a block's object."""
+    metadata = wire.get("metadata", {})
+    return BLOCKS.object(str(metadata.get("namespace")), str(metadata.get("name")))
 
 
 def _holds(wire: _Wire | None, given: _Wire) -> bool:
@@ -166,13 +169,16 @@ def _holds(wire: _Wire | None, given: _Wire) -> bool:
 
 
 def _network(wire: _Wire | None) -> Network | None:
+    return Network.parse(str(_spec(wire).get("block")))
+
+
+def _spec(wire: _Wire | None) -> _Wire:
     spec = (wire or {}).get("spec")
-    return Network.parse(str(spec.get("block"))) if isinstance(spec, Mapping) else None
+    return spec if isinstance(spec, Mapping) else {}
 
 
 def _lent(wire: _Wire | None) -> _Wire:
-    spec = (wire or {}).get("spec")
-    lent = spec.get("lent") if isinstance(spec, Mapping) else None
+    lent = _spec(wire).get("lent")
     return lent if isinstance(lent, Mapping) else {}
 
 

@@ -1,4 +1,4 @@
-"""Blocks whose folder this node has lost: nobody uses their addresses, and only it can know.
+"""Blocks whose folder this node has lost: their addresses are unused, and only it can know.
 
 Its file system was replaced, for instance, and it has its name again.  They are not freed: a pod
 may still run that has one of the addresses.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from multus_ipam_whereabouts.blocks import Holder, holder_of, lent_of
+from multus_ipam_whereabouts.blocks import Holder, holder_of, lent_of, ref_of
 from multus_ipam_whereabouts.nodeblocks import homes
 from multus_ipam_whereabouts.objects import BLOCKS
 
@@ -55,8 +55,7 @@ def strays(api: Api, cni_dir: str, deadline: Deadline) -> Iterator[str]:
 
 def _held(wire: Mapping[str, Any]) -> Iterator[tuple[str, str, Holder]]:
     """What of a block is held: the network or the address, the object, and who holds it."""
-    metadata, spec = wire.get("metadata", {}), wire.get("spec")
-    ref = str(BLOCKS.object(str(metadata.get("namespace")), str(metadata.get("name"))))
+    ref, spec = str(ref_of(wire)), wire.get("spec")
     if isinstance(spec, dict):
         yield str(spec.get("block")), ref, holder_of(wire)
     yield from ((text, ref, each) for text, each in lent_of(wire).items())

@@ -131,12 +131,12 @@ def want(wire: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Change:
     *given*: ``now`` and ``every``, in seconds: it is said once in this time.  The answer is whether
     this edit has said so.
     """
-    if wire is None or 0 <= given["now"] - wish_of(wire) < given["every"]:
+    if wire is None or 0 <= given["now"] - demand_of(wire) < given["every"]:
         return Change(answer=False)
     return Change(True, {"metadata": {"annotations": {WANTED: str(given["now"])}}})
 
 
-def wish_of(wire: Mapping[str, Any]) -> int:
+def demand_of(wire: Mapping[str, Any]) -> int:
     """When it was said last in a pool, by the clock of who said it; 0 for never."""
     annotations = wire.get("metadata", {}).get("annotations") or {}
     text = str(annotations.get(WANTED, ""))
